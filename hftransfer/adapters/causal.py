@@ -107,12 +107,16 @@ class CausalAdapter(TextAdapter):
 
     # --- what is saved ---
 
+    @property
+    def known_ends(self) -> list[int]:
+        """The tokens at which plain transformers ends a text that the model writes."""
+        known = self.model.generation_config.eos_token_id
+        return list(known) if isinstance(known, list) else [] if known is None else [known]
+
     def ends_with(self, stops: Sequence[int]) -> None:
         """Let the saved model stop at these tokens, too, where plain transformers writes with it."""
         settings = self.model.generation_config
-        known = settings.eos_token_id
-        own = known if isinstance(known, list) else [] if known is None else [known]
-        settings.eos_token_id = list(dict.fromkeys([*own, *stops]))
+        settings.eos_token_id = list(dict.fromkeys([*self.known_ends, *stops]))
         if settings.pad_token_id is None:
             settings.pad_token_id = self.processor.pad_token_id
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol
 
 from hftransfer.base.errors import DataError, ModelError, first_line, must_be
 from hftransfer.data.dialogues import THOUGHTS, TOOLS, Turn
@@ -62,7 +62,8 @@ class Template:
     """How conversations become tokens: by the tokenizer's chat template, or a prompt put into a text.
 
     In a conversation the assistant's turns are learned, each with the token that ends it; the tokens of a turn are
-    those by which the conversation grows with it (and where the template marks them, what it marks).
+    those by which the conversation grows with it (and where the template marks them, what it marks). Turns that are
+    written otherwise where more follows are learned each for itself, after the prompt that a model is given.
     """
 
     tokenizer: Tokenizer
@@ -110,8 +111,9 @@ class Template:
 
     # --- encoding ----------------------------------------------------------------------------------------------------
 
-    def encode(self, dialogue: Dialogue, where: str) -> Encoded:
-        """Return a document or a conversation as tokens, whole.
+    def encode(self, dialogue: Dialogue, where: str) -> list[Encoded]:
+        """Return a document or a conversation as tokens, whole; turns that the chat template writes otherwise where
+        more follows are further items, each the last of its own.
 
         Raises:
             DataError: the template can't be applied to it.
@@ -120,13 +122,13 @@ class Template:
             raise DataError(must_be(f"{where}: weight", "1 or left out with data.loss_on: all", "0"))
         if dialogue.is_document:
             ids = [*self._begin, *self._bare(dialogue.turns[0].text), self.end]
-            return Encoded(ids, _after_first(ids))
+            return [Encoded(ids, _after_first(ids))]
         if self.text is not None:
             _require_texts(dialogue.turns, where)
             prompt, turn = self.prompt(dialogue.prompt, where), dialogue.turns[-1]
             completion = [*self._bare(turn.text), self.end]
-            return self._learned([*prompt, *completion], [0] * len(prompt) + [1] * len(completion))
-        return self._conversation(dialogue, where)
+            return [self._learned([*prompt, *completion], [0] * len(prompt) + [1] * len(completion))]
+        return self._conversation(dialogue.turns, where)
 
     def prompt(self, turns: Sequence[Turn], where: str) -> list[int]:
         """Return the tokens after which the assistant writes.
@@ -183,41 +185,76 @@ class Template:
             texts.append((text, own))
         return Placed(ids, texts)
 
-    def _conversation(self, dialogue: Dialogue, where: str) -> Encoded:
-        self._require_told(dialogue.turns, where)
-        whole = self._chat(dialogue.turns, where)
-        labels = self._marked(dialogue.turns, where)
-        if labels is None:
-            labels = [0] * len(whole)
-            for start, stop in self._grown(dialogue, whole, where, learned=True):
-                labels[start:stop] = [1] * (stop - start)
-        else:
-            for start, stop in self._grown(dialogue, whole, where, learned=False):
-                labels[start:stop] = [0] * (stop - start)
-        ends = self._ended(whole, labels)
-        if labels[-1] == 1 and not ends:
-            # The template ends no turn: without this token the model would never learn to stop.
-            return self._learned([*whole, self.end], [*labels, 1])
-        return self._learned(whole, labels)
-
-    def _grown(self, dialogue: Dialogue, whole: list[int], where: str, *, learned: bool) -> Iterator[tuple[int, int]]:
-        """Yield where the turns of the assistant that are `learned`, or are not, start and stop among the tokens, by
-        how the conversation grows with each."""
-        last = len(dialogue.turns) - 1
-        for place, turn in enumerate(dialogue.turns):
-            if turn.role != "assistant" or turn.learned is not learned:
+    def _conversation(self, turns: Sequence[Turn], where: str) -> list[Encoded]:
+        self._require_told(turns, where, learned=True)
+        whole = self._chat(turns, where)
+        spoken = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
+        labels = self._marked(turns, where)
+        if labels is not None:
+            for place in spoken:
+                if not turns[place].learned:
+                    start, stop = self._span(turns, place, whole, where) or self._refused(where)
+                    labels[start:stop] = [0] * (stop - start)
+            return [self._item(whole, labels)]
+        labels, alone = [0] * len(whole), []
+        for place in spoken:
+            if not turns[place].learned:
                 continue
-            turns = dialogue.turns[: place + 1]
-            after = whole if place == last else self._chat(turns, where)
-            before = self._before(turns, after, where)
-            if before is None or after[: len(before)] != before or whole[: len(after)] != after:
-                if place == last or not learned:
-                    allowed = "one whose text grows with each message"
-                    remedy = "Give data.template, as in '{prompt}\\n'."
-                    got = f"another ({where})"
-                    raise DataError(must_be(f"the chat template of model '{self.name}'", allowed, got, remedy))
-                continue  # such a template writes earlier turns otherwise (without their thoughts): the last is learned
-            yield len(before), self._turn_stop(after, len(before))
+            if span := self._span(turns, place, whole, where):
+                labels[span[0] : span[1]] = [1] * (span[1] - span[0])
+            elif place == spoken[-1] or any(turn.role == "user" for turn in turns[:place]):
+                alone.append(place)
+        if self.loss_on == "all":
+            return [self._item(whole, labels)]
+        items = [self._item(whole, labels)] if any(labels) else []
+        return [*(self._alone(turns[: place + 1], where) for place in alone), *items]
+
+    def _item(self, ids: list[int], labels: list[int]) -> Encoded:
+        if labels[-1] == 1 and not self._ended(ids, labels):
+            # The template ends no turn: without this token the model would never learn to stop.
+            return self._learned([*ids, self.end], [*labels, 1])
+        return self._learned(ids, labels)
+
+    def _span(self, turns: Sequence[Turn], place: int, whole: list[int], where: str) -> tuple[int, int] | None:
+        """Return where a turn of the assistant starts and stops among all tokens, by how the conversation grows with
+        it; None where it does not."""
+        after = whole if place == len(turns) - 1 else self._chat(turns[: place + 1], where)
+        before = self._before(turns[: place + 1], after, where)
+        if before is None or after[: len(before)] != before or whole[: len(after)] != after:
+            return None
+        return len(before), self._turn_stop(after, len(before))
+
+    def _alone(self, turns: Sequence[Turn], where: str) -> Encoded:
+        """Return the last turn after the prompt that a model is given, of a template that writes it otherwise where
+        more follows, or that begins what is to be written otherwise than what is written (with an empty thought, say).
+
+        Raises:
+            DataError: where it begins can't be told.
+        """
+        ids = self._chat(turns, where)
+        before = self._before(turns, ids, where)
+        if before is None:
+            self._refused(where)
+        start = len(before)
+        if ids[:start] != before:
+            start = self._start(turns, before, where)
+            if ids[:start] != before[:start]:
+                self._refused(where)
+            if not any(key in json.loads(turns[-1].more or "{}") for key in THOUGHTS):
+                ids, start = [*before, *ids[start:]], len(before)
+        stop = self._turn_stop(ids, start)
+        return self._item(ids, [0] * start + [1] * (stop - start) + [0] * (len(ids) - stop))
+
+    def _start(self, turns: Sequence[Turn], before: list[int], where: str) -> int:
+        """Return where the last turn begins to be the assistant's own words, by two others in its place; what the
+        template puts after that before something is to be written is no part of turns."""
+        one, other = (self._chat((*turns[:-1], Turn("assistant", text)), where) for text in ("b", "c"))
+        start = _alike(one, other)
+        return start if _alike(before, one) == start else self._refused(where)
+
+    def _refused(self, where: str) -> NoReturn:
+        allowed, remedy = "one whose text grows with each message", "Give data.template, as in '{prompt}\\n'."
+        raise DataError(must_be(f"the chat template of model '{self.name}'", allowed, f"another ({where})", remedy))
 
     def _before(self, turns: Sequence[Turn], ids: list[int], where: str) -> list[int] | None:
         """Return the tokens after which the last of the turns was written, of those of all turns; None where that can't
@@ -287,32 +324,31 @@ class Template:
 
         return list(self.tokenizer(clean_text(text), add_special_tokens=False, truncation=False)["input_ids"])
 
-    def _require_told(self, turns: Sequence[Turn], where: str) -> None:
+    def _require_told(self, turns: Sequence[Turn], where: str, *, learned: bool = False) -> None:
         """Return if the chat template tells what turns hold beside texts: what it passes over a model would learn to
-        leave out. Thoughts of earlier turns are left out by design.
+        leave out. Thoughts are asked for where they are `learned`: templates leave out those of earlier turns.
 
         Raises:
             DataError: it does not.
         """
-        without, faults = dict[str, tuple[Turn, ...]](), list[str]()
+        compared: dict[str, tuple[Sequence[Turn], Sequence[Turn]]] = {}
         if turns and turns[0].role == TOOLS:
-            without[TOOLS] = tuple(turns[1:])
+            compared[TOOLS] = turns, turns[1:]
         for place, turn in enumerate(turns):
-            held = json.loads(turn.more) if turn.more else {}
-            for key in held.keys() - {"name", "tool_call_id"}:
-                if key not in THOUGHTS or place == len(turns) - 1:
-                    rest = {name: value for name, value in held.items() if name != key}
-                    bare = turn._replace(more=json.dumps(rest) if rest else "")
-                    without[key] = (*turns[:place], bare, *turns[place + 1 :])
-        if not without:
-            return
-        whole, name = self._applied(turns, where, tokenize=False), f"the chat template of model '{self.name}'"
-        for key, others in without.items():
+            held = json.loads(turn.more or "{}")
+            for key in held.keys() - {"name", "tool_call_id", *(() if learned else THOUGHTS)}:
+                rest = {name: value for name, value in held.items() if name != key}
+                bare = turn._replace(more=json.dumps(rest) if rest else "")
+                compared[key] = turns[: place + 1], (*turns[:place], bare)
+        faults = []
+        for key, (given, bare_turns) in compared.items():
+            whole = self._applied(given, where, tokenize=False)
             with contextlib.suppress(DataError):  # what it can't do without it tells
-                if self._applied(others, where, tokenize=False) != whole:
+                if self._applied(bare_turns, where, tokenize=False) != whole:
                     continue
+                name = f"{where}: the chat template of model '{self.name}'"
                 remedy = "Choose a model that learned to use them, or write them into the texts."
-                faults.append(must_be(f"{where}: {name}", f"one that tells {key}", "one that leaves them out", remedy))
+                faults.append(must_be(name, f"one that tells {key}", "one that leaves them out", remedy))
         raise_first(faults)
 
     def _chat(self, turns: Sequence[Turn], where: str = "a message", *, writes: bool = False) -> list[int]:
@@ -356,6 +392,11 @@ def _require_texts(turns: Sequence[Turn], where: str) -> None:
         remedy = "Leave data.template out, with a model whose tokenizer has a chat template for them."
         allowed = "texts alone, since data.template has room for nothing else"
         raise DataError(must_be(where, allowed, "tools, calls of them, or thoughts", remedy))
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two texts have in common from the start."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
 
 
 def _after_first(ids: Sequence[int]) -> list[int]:

@@ -98,7 +98,7 @@ def encode_rows(rows: Sequence[Row], template: Template, limit: TokenLimit, *, s
 
 def _encoded(rows: Sequence[Row], template: Template, limit: TokenLimit, *, strict: bool) -> EncodedRows:
     parts, notes, faults = list[Part](), list[str](), list[str]()
-    counts, most = {"cut": 0, "full": 0}, limit.tokens
+    counts, most = dict.fromkeys(("cut", "full", "documents", "turns"), 0), limit.tokens
     for place, row in enumerate(rows):
         try:
             own = template.encode(cast("Dialogue", row.content), row.id)
@@ -106,20 +106,27 @@ def _encoded(rows: Sequence[Row], template: Template, limit: TokenLimit, *, stri
             faults += error.faults
             continue
         if cast("Dialogue", row.content).is_document:
-            parts += [_part(place, one, template) for one in windows(own, most)]
+            found = windows(own[0], most)
+            counts["documents"] += len(found) > 1
+            parts += [_part(place, one, template) for one in found]
             continue
-        part = _part(place, cut(own, most), template)
-        counts["cut"] += 0 < part.encoded.learned < own.learned
-        if not part.encoded.learned:
+        fitting = [_part(place, cut(one, most), template) for one in own]
+        counts["turns"] += len(own) > 1
+        learned = [part for part in fitting if part.encoded.learned]
+        counts["cut"] += 0 < sum(part.encoded.learned for part in learned) < sum(one.learned for one in own)
+        parts += learned or fitting[:1]
+        if not learned:
             counts["full"] += 1
             if strict:
-                got = f"{own.labels.index(1)} tokens"
+                got = f"{own[0].labels.index(1)} tokens"
                 remedy = f"Shorten it{'' if limit.of_model else OR_MORE_TOKENS}{OR_SKIP}."
                 faults.append(must_be(f"{row.id}: the prompt", f"shorter than {limit.words}", got, remedy))
-        parts.append(part)
     faults += _endless(rows, parts, template, most)
-    if len(parts) > len(rows):
+    if counts["documents"]:
         notes.append(f"{counted(len(rows), 'document')} in {counted(len(parts), 'part')} of {most} tokens at most")
+    if counts["turns"]:
+        told = "the chat template writes turns otherwise where more follows, so that each is learned for itself"
+        notes.append(f"{counted(counts['turns'], 'conversation')} in several parts: {told}")
     if counts["cut"]:
         notes.append(f"{counted(counts['cut'], 'completion')} cut at {most} tokens: their ends are not learned")
     if counts["full"]:

@@ -65,7 +65,8 @@ def write_for(
             allowed = f"1 to {adapter.max_tokens - 1} tokens long, so that the model can continue"
             faults.append(must_be(f"{row.id}: the prompt", allowed, f"{len(prompt)}"))
     raise_first(faults)
-    how = Writing(template.stops, settings.max_new_tokens, manner.temperature, manner.seed)
+    stops = tuple(dict.fromkeys([*template.stops, *adapter.known_ends]))  # a call of a tool may end otherwise
+    how = Writing(stops, settings.max_new_tokens, manner.temperature, manner.seed)
     so_far: dict[int, list[int]] = {}
 
     def tell(place: int, token: int) -> None:

@@ -30,6 +30,7 @@ from hftransfer.base.progress import Progress
 from hftransfer.cli import app
 from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, turns_of
 from hftransfer.data.reading import InputColumns
+from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
 from hftransfer.data.sources import rows_from_python
 from hftransfer.data.tables import read_table
@@ -78,14 +79,16 @@ def dialogue(*turns: tuple[str, str]) -> Dialogue:
 # --- which tokens are learned ----------------------------------------------------------------------------------------
 
 
-def learned_texts(template: Template, encoded: Any) -> list[str]:
+def learned_texts(template: Template, items: Any) -> list[str]:
     """The runs of learned tokens, as texts."""
     runs: list[list[int]] = [[]]
-    for own, label in zip(encoded.ids, encoded.labels, strict=True):
-        if label:
-            runs[-1].append(own)
-        elif runs[-1]:
-            runs.append([])
+    for item in items:
+        for own, label in zip(item.ids, item.labels, strict=True):
+            if label:
+                runs[-1].append(own)
+            elif runs[-1]:
+                runs.append([])
+        runs.append([])
     return [template.tokenizer.decode(run) for run in runs if run]
 
 
@@ -95,7 +98,7 @@ def test_the_assistants_turns_are_learned_each_with_its_end(pad: str | None) -> 
     turns = dialogue(("system", "S"), ("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2!"))
     encoded = template.encode(turns, "row 1")
     assert learned_texts(template, encoded) == ["1<end>", "2!<end>"]
-    assert template.prompt(turns.prompt, "row 1") == encoded.ids[: len(encoded.ids) - len("2!") - 2]
+    assert template.prompt(turns.prompt, "row 1") == encoded[0].ids[: len(encoded[0].ids) - len("2!") - 2]
     assert template.stops == (257,)
 
 
@@ -130,7 +133,7 @@ def test_a_turn_may_end_with_a_token_of_its_own() -> None:
     assert template.stops == (tokenizer.convert_tokens_to_ids("<turn>"), 257)
 
 
-def test_a_template_that_rewrites_earlier_turns_teaches_the_last_alone() -> None:
+def test_a_template_that_rewrites_earlier_turns_teaches_each_for_itself() -> None:
     forgetful = (
         "{% for message in messages %}<s>{{ message['role'] + '\n' }}"
         "{{ message['content'] if loop.last or message['role'] == 'user' else '…' }}<end>{% endfor %}"
@@ -138,7 +141,42 @@ def test_a_template_that_rewrites_earlier_turns_teaches_the_last_alone() -> None
     )
     template = Template(byte_tokenizer(chat=forgetful))
     turns = dialogue(("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"))
-    assert learned_texts(template, template.encode(turns, "row 1")) == ["2<end>"]
+    items = template.encode(turns, "row 1")
+    assert learned_texts(template, items) == ["1<end>", "2<end>"]
+    assert [template.tokenizer.decode(item.ids) for item in items] == [
+        "<s>user\none<end><s>assistant\n1<end>",
+        "<s>user\none<end><s>assistant\n…<end><s>user\ntwo<end><s>assistant\n2<end>",
+    ]
+    rows = [Row("row 1", turns, ("2",))]
+    found = encode_rows(rows, template, TokenLimit(100), strict=True)
+    assert [part.question for part in found.parts] == [0, 0]
+    assert "1 conversation in several parts: the chat template writes turns otherwise" in found.notes[0]
+    short = encode_rows(rows, template, TokenLimit(30), strict=True)
+    assert learned_texts(template, [part.encoded for part in short.parts]) == ["1<end>"]
+    assert any(note.startswith("1 completion cut at 30 tokens") for note in short.notes)
+
+
+THOUGHTFUL = (
+    "{% for message in messages %}<s>{{ message['role'] + '\n' }}"
+    "{% if message['thinking'] and loop.last %}(({{ message['thinking'] }})){% endif %}{{ message['content'] }}<end>"
+    "{% endfor %}{% if add_generation_prompt %}<s>assistant\n(()){% endif %}"
+)
+
+
+def test_what_a_template_puts_before_an_answer_is_there_in_training_too() -> None:
+    # As Gemma 4's: an empty thought before what is to be written, and none in what is written.
+    template = Template(byte_tokenizer(chat=THOUGHTFUL))
+    turns = dialogue(("user", "one"), ("assistant", "1"), ("user", "two"), ("assistant", "2"))
+    items = template.encode(turns, "row 1")
+    assert learned_texts(template, items) == ["1<end>", "2<end>"]
+    for place, item in zip((1, 3), items, strict=True):
+        prompt = template.prompt(turns.turns[:place], "row 1")
+        assert item.ids[: len(prompt)] == prompt
+        assert not any(item.labels[: len(prompt)])
+    (row,) = read([{"messages": [ASKED, {**SAID, "thinking": "Well."}]}])
+    items = template.encode(row.content, "row 1")
+    assert learned_texts(template, items) == ["((Well.))a<end>"]
+    assert template.tokenizer.decode(items[0].ids) == "<s>user\nq<end><s>assistant\n((Well.))a<end>"
 
 
 def test_a_turn_of_the_assistant_that_no_user_asked_for_is_learned_too() -> None:
@@ -162,14 +200,14 @@ def test_a_plain_template_and_prompts_that_are_learned_too() -> None:
     turns = dialogue(("user", "one"), ("assistant", "1"))
     plain = Template.of(byte_tokenizer(chat=None), None, "completion")
     assert learned_texts(plain, plain.encode(turns, "row 1")) == ["1<end>"]
-    assert plain.tokenizer.decode(plain.encode(turns, "row 1").ids) == "one\n1<end>"
+    assert plain.tokenizer.decode(plain.encode(turns, "row 1")[0].ids) == "one\n1<end>"
     own = Template.of(byte_tokenizer(), "Q: {prompt} A:", "all")
     assert learned_texts(own, own.encode(turns, "row 1")) == [": one A:1<end>"]
 
 
 def test_a_document_is_learned_whole_in_parts_that_share_one_token() -> None:
     template = Template(byte_tokenizer())
-    encoded = template.encode(dialogue(("", "abcdefghij")), "a.txt")
+    (encoded,) = template.encode(dialogue(("", "abcdefghij")), "a.txt")
     parts = windows(encoded, 4)
     assert encoded.learned == 10
     assert sum(part.learned for part in parts) == 10
@@ -313,9 +351,7 @@ def called(form: str, arguments: object) -> dict[str, Any]:
 
 
 def learned_text(row: Any, template: Template) -> str:
-    encoded = template.encode(row.content, row.id)
-    ids = [own for own, label in zip(encoded.ids, encoded.labels, strict=True) if label]
-    return str(template.tokenizer.decode(ids))
+    return "".join(learned_texts(template, template.encode(row.content, row.id)))
 
 
 @pytest.mark.parametrize("form", ["openai", "bare", "json", "legacy", "sharegpt"])
@@ -325,7 +361,7 @@ def test_calls_of_tools_are_learned_as_the_chat_template_writes_them(form: str, 
     template = Template.of(byte_tokenizer(chat=OF_TOOLS), None, "completion")
     call = '{"name": "look", "arguments": {"at": "Rome"}}'
     assert learned_text(row, template) == f"{call}<end>Rain.<end>"
-    whole = template.tokenizer.decode(template.encode(row.content, row.id).ids)
+    whole = template.tokenizer.decode(template.encode(row.content, row.id)[0].ids)
     assert whole == (
         f"<s>tools\n{json.dumps([TOOL])}<end>\n<s>user\nq<end>\n<s>assistant\n{call}<end>\n"
         "<s>tool\nrain<end>\n<s>assistant\nRain.<end>\n"
@@ -349,9 +385,9 @@ def test_thoughts_are_learned_where_the_template_writes_them() -> None:
     (row,) = read([{"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}])
     template = Template.of(byte_tokenizer(chat=OF_TOOLS), None, "completion")
     assert learned_text(row, template) == "(Well.)a<end>"
-    # Thoughts of earlier turns are left out by templates on purpose.
+    # Templates leave out thoughts of earlier turns on purpose.
     (row,) = read([{"messages": [ASKED, {**SAID, "reasoning_content": "Well."}, ASKED, SAID]}])
-    assert learned_text(row, template) == "a<end>"
+    assert learned_texts(template, template.encode(row.content, row.id)) == ["(Well.)a<end>", "a<end>"]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +397,7 @@ def test_thoughts_are_learned_where_the_template_writes_them() -> None:
         ({"messages": [ASKED, SAID], "tools": [TOOL]}, "tools"),
         ({"messages": [ASKED, {**SAID, "reasoning_content": "Well."}]}, "reasoning_content"),
         ({"messages": [ASKED, {**SAID, "thinking": "Well."}]}, "thinking"),
+        ({"messages": [ASKED, {**SAID, "thinking": "Well."}, ASKED, SAID]}, "thinking"),
     ],
 )
 def test_a_template_that_leaves_out_what_turns_hold_is_refused(row: dict[str, Any], key: str) -> None:
@@ -941,3 +978,16 @@ def test_every_one_of_many_equal_prompts_is_drawn_for_itself(writers: dict[str, 
     assert len({one.tokens for one in told}) > 60  # more than are written at once
     again = list(model.predict_each([" ", *["name[A]"] * 3], Manner(12, 1.0)))
     assert [one.tokens for one in again[1:]] == [one.tokens for one in told[1:4]]  # by their place among all
+
+
+def test_texts_end_where_plain_transformers_ends_them(writers: dict[str, Path], tmp_path: Path) -> None:
+    model = load_model(writers["llama"])
+    whole = model.predict("name[A]", max_new_tokens=8)
+    adapter = model.source
+    assert isinstance(adapter, CausalAdapter)
+    end = next(token for token in whole.tokens[1:] if token != whole.tokens[0])
+    adapter.model.generation_config.eos_token_id = [257, end]  # as Llama 3.1's, which ends calls of tools otherwise
+    model.save(tmp_path / "model")
+    again = load_model(tmp_path / "model").predict("name[A]", max_new_tokens=8)
+    assert again.stopped
+    assert again.tokens == whole.tokens[: whole.tokens.index(end)]
