@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from typing_extensions import override
@@ -60,6 +60,8 @@ _KEPT_KEYS = ("tool_calls", "tool_call_id", "name", *THOUGHTS)
 """What messages hold beside texts and chat templates may read."""
 _UNREAD_COLUMNS = ("functions", "history")
 """What others put into prompts. It is not read and must be empty, or the model would learn to leave it out."""
+_SYSTEM = ("system", "system_prompt")
+"""Columns with what is told before a prompt."""
 _ABOUT = {"instruction": ("input", "context"), "question": ("context",)}
 """Columns with the text that a prompt is about (Alpaca's, Dolly's)."""
 ASKED_COLUMNS = {*MESSAGES_COLUMNS, *PROMPT_COLUMNS, *DOCUMENT_COLUMNS}
@@ -179,8 +181,8 @@ class DialogueColumns:
 
     form: Form
     first: str
-    beside: str | None = None
-    """The input that an instruction is about."""
+    beside: tuple[str, ...] = ()
+    """Columns with the input that an instruction is about: the first that is filled has it."""
     completion: str | None = None
     references: str | None = None
     system: str | None = None
@@ -193,8 +195,8 @@ class DialogueColumns:
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
-        others = (self.beside, self.completion, self.references, self.system, self.tools)
-        all_columns = (self.first, *others, *self.unread)
+        others = (self.completion, self.references, self.system, self.tools)
+        all_columns = (self.first, *self.beside, *others, *self.unread)
         return [name for name in all_columns if name is not None]
 
     def row(self, record: Mapping[str, object], where: str) -> Row:
@@ -251,11 +253,8 @@ class DialogueColumns:
                 raise DataError(told)
             return own if own[0].role == "system" else (*system, *own)
         text = _text_of(record, self.first, where)
-        more = record.get(self.beside) if self.beside else None
-        return (
-            *system,
-            Turn("user", f"{text}\n\n{more}" if isinstance(more, str) and more.strip() else text),
-        )
+        filled = [more for name in self.beside if isinstance(more := record.get(name), str) and more.strip()]
+        return (*system, Turn("user", f"{text}\n\n{filled[0]}" if filled else text))
 
 
 def dialogue_columns(columns: Sequence[str], settings: DataSettings, source: object) -> DialogueColumns:
@@ -330,10 +329,11 @@ def asked_columns(columns: Sequence[str], given: InputColumns, source: object) -
 
 def _asked(columns: Sequence[str], form: Form, first: str) -> DialogueColumns:
     """Return the column of messages or prompts with those of what they are about and of what is told before."""
-    beside = first_of(_ABOUT.get(first.lower(), ()), columns)
-    unread = tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
     lowered = in_lower_case(columns)
-    return DialogueColumns(form, first, beside, system=lowered.get("system"), tools=lowered.get(TOOLS), unread=unread)
+    beside = tuple(lowered[name] for name in _ABOUT.get(first.lower(), ()) if name in lowered)
+    unread = tuple(column for column in columns if column.lower() in _UNREAD_COLUMNS and column != first)
+    system = first_of(_SYSTEM, columns)
+    return DialogueColumns(form, first, beside, system=system, tools=lowered.get(TOOLS), unread=unread)
 
 
 def _require_empty(record: Mapping[str, object], names: Iterable[str], where: str) -> None:
@@ -375,6 +375,12 @@ def turns_of(value: object, where: str, *, answered: bool) -> tuple[Turn, ...]:
     raise_first(faults)
     _require_order(turns, where, answered=answered)
     return tuple(turns)
+
+
+def messages_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    """Return turns but that of tools as chat templates take them."""
+    messages = [turn for turn in turns if turn.role != TOOLS]
+    return [{"role": turn.role, "content": turn.text, **json.loads(turn.more or "{}")} for turn in messages]
 
 
 def _turn(message: object, where: str) -> Turn:
@@ -665,7 +671,7 @@ class Dialogues(Reader):
         asked = asked_columns(table.columns, columns, name)
         prompt = first_of(PROMPT_COLUMNS, table.columns) if asked.form == "messages" else None
         instead = asked if prompt is None else _asked(table.columns, "pairs", prompt)
-        is_text = asked.form == "pairs" and not (asked.beside or asked.system or asked.unread)
+        is_text = asked.form == "pairs" and not (asked.beside or asked.system or asked.tools or asked.unread)
         if not is_text or any(isinstance(_from_json(one.get(asked.first)), list | tuple) for one in table.records):
             for record, number in zip(table.records, table.numbers, strict=True):
                 own, where = instead if is_missing(record.get(asked.first)) else asked, f"{name}:{number}"
@@ -688,8 +694,8 @@ def _prompt_input(record: Mapping[str, object], asked: DialogueColumns, where: s
         turns = asked.turns(record, where, answered=False)
     except DataError as error:
         return NamedInput(where, error)
-    messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-    return NamedInput(Dialogue(turns).texts[0] if by_text else where, {"messages": messages})
+    tools = {TOOLS: turns[0].text} if turns[0].role == TOOLS else {}
+    return NamedInput(Dialogue(turns).texts[0] if by_text else where, {"messages": messages_of(turns), **tools})
 
 
 def _document_in(file: Path, settings: DataSettings | None) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Protocol
 
 from hftransfer.base.errors import DataError, ModelError, first_line, must_be
-from hftransfer.data.dialogues import THOUGHTS, TOOLS, Turn
+from hftransfer.data.dialogues import THOUGHTS, TOOLS, Turn, messages_of
 from hftransfer.data.tables import raise_first
 
 if TYPE_CHECKING:
@@ -376,15 +376,7 @@ class Template:
 def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
     from hftransfer.adapters.texts import clean_text
 
-    return [
-        {
-            "role": turn.role,
-            "content": clean_text(turn.text),
-            **(json.loads(clean_text(turn.more)) if turn.more else {}),
-        }
-        for turn in turns
-        if turn.role != TOOLS
-    ]
+    return messages_of([turn._replace(text=clean_text(turn.text), more=clean_text(turn.more)) for turn in turns])
 
 
 def _require_texts(turns: Sequence[Turn], where: str) -> None:

@@ -181,6 +181,9 @@ def require_sense(job: Job) -> None:
     """
     if job.strategy.contrasts:
         _require_pairs(job)
+    if job.train.mixes and set(job.adapter.sample_inputs(1)) != {"pixel_values"}:
+        allowed = f"left out for '{job.adapter.name}', whose images keep their proportions and have no common places"
+        raise RecipeError(must_be("train.mixup and train.cutmix", allowed, "given"))
     if not job.solves:
         if job.strategy.head_init == "solved" and job.adapter.head_port.decoder is not None:
             allowed = f"auto or random where '{job.adapter.name}' gets a new decoder"

@@ -317,6 +317,9 @@ def test_rows_that_teach_nothing_are_told_in_words(row: dict[str, Any], message:
 def test_what_a_prompt_is_about_and_what_is_told_before_it_are_read() -> None:
     about = {"instruction": "do", "context": "it", "response": "done"}
     assert read([about])[0].content.turns[0].text == "do\n\nit"
+    assert read([{**about, "input": " "}])[0].content.turns[0].text == "do\n\nit"
+    told = dialogue(("system", "Be brief."), ("user", "why"), ("assistant", "so"))
+    assert read([{"system_prompt": "Be brief.", "question": "why", "response": "so"}])[0].content == told
     assert read([{"question": "why", "context": "it", "answer": "so"}])[0].content.turns[0].text == "why\n\nit"
     empty = {"tool_calls": None, "reasoning_content": "", "weight": 1}
     row = {"messages": [ASKED, {**SAID, **empty}], "system": "Be brief.", "tools": "[]"}
@@ -439,6 +442,9 @@ def test_turns_of_weight_0_are_not_learned(marks: bool) -> None:
         {"system": "Be brief.", "messages": [ASKED, SAID]},
         {"conversations": [ASKED, SAID]},
         {"prompt": [ASKED], "completion": "a"},
+        {"prompt": "q", "completion": "a", "tools": [TOOL]},
+        {"messages": [ASKED, SAID], "tools": json.dumps([TOOL])},
+        {"prompt": [ASKED, called("legacy", {"at": "Rome"}), ANSWERED[0]], "completion": "a"},
     ],
 )
 def test_prompts_are_read_as_in_training(row: dict[str, Any], tmp_path: Path) -> None:

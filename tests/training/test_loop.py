@@ -363,6 +363,13 @@ def test_the_loss_of_mixed_images_counts_both_labels(tiny: TinyModels, monkeypat
 
 
 @pytest.mark.parametrize("option", ["mixup", "cutmix"])
+def test_patches_of_images_in_their_own_proportions_are_not_mixed(tiny: TinyModels, option: str) -> None:
+    mixing: dict[str, Any] = {option: 0.4}
+    with pytest.raises(RecipeError, match=r"left out for .*siglip2.*, whose images keep their proportions"):
+        transferred(tiny, "siglip2", "image-classification", ALL, None, None, **mixing)
+
+
+@pytest.mark.parametrize("option", ["mixup", "cutmix"])
 def test_a_probe_of_mixed_images_is_stepped_from_a_solved_start(tiny: TinyModels, option: str) -> None:
     mixing: dict[str, Any] = {option: 0.5}
     done, _ = transferred(tiny, "vit", "image-classification", LinearProbe(), None, None, epochs=2, **mixing)
