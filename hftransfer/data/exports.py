@@ -1,7 +1,8 @@
 """What labelling tools export, as plain records: a text or an image, and its label.
 
 Label Studio nests choices in annotations (labelstud.io, "Export annotations"), Prodigy marks each example as accepted,
-rejected or ignored (prodi.gy, "Annotation interfaces"), Roboflow writes a column for each class.
+rejected or ignored (prodi.gy, "Annotation interfaces"), Roboflow writes a column for each class; captions come in the
+forms of COCO and of Karpathy.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from hftransfer.base.errors import DataError, counted, must_be, some
 
 _CHOICE = ("choices", "taxonomy", "rating")
 _OF_PRODIGY = frozenset({"_input_hash", "_task_hash", "_view_id", "accept"})
-_COCO = {"images", "annotations", "categories"}
+_COCO = {"images", "annotations"}
+_KARPATHY = {"filename", "sentences"}
 
 
 Plain = tuple[list[dict[str, object]], list[int], str]
@@ -28,7 +30,11 @@ def plain_records(records: Sequence[Mapping[str, object]], source: str) -> Plain
     """
     if not records:
         return None
+    if all(record.keys() >= _KARPATHY for record in records):
+        return _karpathy(records, source)
     if len(records) == 1 and records[0].keys() >= _COCO:
+        if (found := _coco_captions(records[0], source)) is not None:
+            return found
         remedy = "Those are for detection and segmentation. Classes are given by folders, or by a column of a table."
         raise DataError(must_be(source, "a table with a label for each row", "boxes or masks in COCO's form", remedy))
     if all(isinstance(record.get("data"), Mapping) and _annotations(record) is not None for record in records):
@@ -37,6 +43,49 @@ def plain_records(records: Sequence[Mapping[str, object]], source: str) -> Plain
     if answered and any(not _OF_PRODIGY.isdisjoint(record) for record in records):
         return _prodigy(records, source)
     return None
+
+
+def _coco_captions(document: Mapping[str, Any], source: str) -> Plain | None:
+    """Return the images of COCO's captions (cocodataset.org, "Data format"), each with all of its own; None where
+    annotations are no captions."""
+    annotations = document["annotations"]
+    if not isinstance(annotations, list) or not all(
+        isinstance(one, Mapping) and "caption" in one for one in annotations
+    ):
+        return None
+    captions: dict[object, list[object]] = {}
+    for one in annotations:
+        captions.setdefault(one.get("image_id"), []).append(one["caption"])
+    images = {image.get("id"): image.get("file_name") for image in document["images"] if isinstance(image, Mapping)}
+    if strangers := [str(known) for known in captions if known not in images]:
+        got = f"image_id {some(strangers, 3)}"
+        raise DataError(must_be(f"{source}: the captions", "of images that are listed there", got))
+    plain: list[dict[str, object]] = [{"image": images[known], "caption": own} for known, own in captions.items()]
+    left = len(images) - len(plain)
+    beside = f"; {counted(left, 'image')} without any left out" if left else ""
+    return (
+        plain,
+        [0] * len(plain),
+        f"{source}: captions in COCO's form, {len(annotations):,} of {len(plain):,} images{beside}",
+    )
+
+
+def _karpathy(records: Sequence[Mapping[str, Any]], source: str) -> Plain:
+    """Return the images of Karpathy's splits (Karpathy and Fei-Fei 2015, arXiv 1412.2306) with the captions of each;
+    `restval` is of the training split, as usual.
+
+    Raises:
+        DataError: sentences have no text.
+    """
+    plain = list[dict[str, object]]()
+    for number, record in enumerate(records, start=1):
+        texts = [one.get("raw") if isinstance(one, Mapping) else one for one in _listed(record["sentences"])]
+        if not all(isinstance(text, str) for text in texts):
+            raise DataError(must_be(f"{source}:{number}: sentences", "texts, or objects with raw", repr(texts)[:60]))
+        path = "/".join(str(part) for part in (record.get("filepath"), record["filename"]) if part)
+        split = {"split": "train" if record["split"] == "restval" else record["split"]} if "split" in record else {}
+        plain.append({"image": path, "caption": texts, **split})
+    return plain, list(range(len(plain))), f"{source}: captions in the form of Karpathy's splits"
 
 
 def _annotations(record: Mapping[str, Any]) -> list[Any] | None:

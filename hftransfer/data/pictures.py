@@ -49,10 +49,13 @@ if TYPE_CHECKING:
     from hftransfer.base.progress import Advance
     from hftransfer.data.depth import PixelRange
 
-IMAGE_COLUMNS = (*("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),)
+IMAGE_COLUMNS = (
+    *("image", "img", "image_path", "path", "file", "file_name", "filename", "filepath", "file_path"),
+    "image_name",
+)
 
 
-CAPTION_COLUMNS = ("caption", "captions", "text", "title")
+CAPTION_COLUMNS = ("caption", "captions", "text", "title", "comment", "description")
 """The usual names of columns with captions; the first may be numbered."""
 OF_IMAGES = frozenset({"image_column", "decode", "max_pixels"})
 """Settings of images."""

@@ -350,6 +350,42 @@ def test_captions_are_found_by_usual_names(columns: tuple[str, ...], wanted: str
         rows_from_python(bare, DataSettings(source="memory"), CAPTIONED_IMAGES)
 
 
+def test_captions_come_in_the_forms_of_known_data_sets(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        picture("red", number).save(tmp_path / "pictures" / f"{number}.png")
+    coco = {
+        "info": {"year": 2017},
+        "images": [{"id": 9 - n, "file_name": f"{n}.png"} for n in range(4)],
+        "annotations": [{"id": n, "image_id": 9 - n // 2, "caption": f"caption {n}"} for n in range(6)],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    sentences = [[{"raw": f"caption {n}"}, {"raw": f"caption {n + 1}"}] for n in (0, 2, 4)]
+    splits = ("restval", "val", "test")
+    karpathy = [
+        {"filepath": "pictures", "filename": f"{n}.png", "sentences": own, "split": split}
+        for n, (own, split) in enumerate(zip(sentences, splits, strict=True))
+    ]
+    (tmp_path / "karpathy.json").write_text(json.dumps({"dataset": "coco", "images": karpathy}))
+    lines = [f"{n // 2}.png| {n % 2}| a caption, with a comma, {n} ." for n in range(6)]
+    (tmp_path / "results.csv").write_text("\n".join(["image_name| comment_number| comment", *lines, ""]))
+
+    def read(name: str, split: str = "all") -> list[tuple[str, str]]:
+        found = find_rows(DataSettings(source=str(tmp_path / name)), SILENT, CAPTIONED_IMAGES)
+        return [(Path(str(row.content.path)).name, row.target) for row in found[split]]
+
+    wanted = [(f"{n // 2}.png", f"caption {n}") for n in range(6)]
+    assert read("coco.json") == wanted
+    assert read("karpathy.json", "train") == wanted[:2]
+    assert read("karpathy.json", "validation") == wanted[2:4]
+    assert read("karpathy.json", "test") == wanted[4:]
+    assert read("results.csv")[3] == ("1.png", "a caption, with a comma, 3 .")
+    coco["annotations"].append({"id": 7, "image_id": 1, "caption": "of nothing"})  # type: ignore[attr-defined]
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    with pytest.raises(DataError, match=r"coco.json: the captions must be of images .* got image_id 1"):
+        read("coco.json")
+
+
 def _captions_of(data: Any, **settings: Any) -> list[list[str]]:
     known = DataSettings(source="memory", label_column="caption", caption_column="caption", test_fraction=0, **settings)
     found = rows_from_python(data, known, CAPTIONED_IMAGES) if not isinstance(data, Path) else None
