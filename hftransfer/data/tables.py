@@ -361,9 +361,14 @@ def _parquet(path: Path) -> Table:
     # Parquet has no lines: rows are counted from 1, as people do.
     numbers = list(range(1, file.metadata.num_rows + 1))
     values = [kept[column] if column in kept else next(read).to_pylist() for column in columns]
+    features = _features(file.schema_arrow)
+    values = [
+        [_json_read(value, features[column]) for value in own] if _holds_json(features.get(column)) else own
+        for column, own in zip(columns, values, strict=True)
+    ]
     records = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
     faults = []
-    for column, names in _class_names(file.schema_arrow).items():
+    for column, names in _class_names(features, columns).items():
         for number, record in zip(numbers, records, strict=True):
             try:
                 value = record[column]
@@ -390,15 +395,48 @@ def class_name(value: object, names: Sequence[str]) -> object:
     raise ValueError(f"a class id of 0 to {len(names) - 1} ({some(names, 3)}), or -1 for none")
 
 
-def _class_names(schema: pyarrow.Schema) -> dict[str, list[str]]:
-    """Return the names of the classes by column, where `datasets` wrote them into the file's metadata."""
+def _features(schema: pyarrow.Schema) -> dict[str, Any]:
+    """Return what columns hold, where `datasets` wrote that into the file's metadata."""
     written = (schema.metadata or {}).get(b"huggingface")
     try:
-        features = json.loads(written)["info"]["features"] if written else {}
-        known = {column: _class_feature(feature) for column, feature in features.items()}
-        return {c: feature["names"] for c, feature in known.items() if feature and c in schema.names}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        found = dict(json.loads(written)["info"]["features"]) if written else {}
+        _holds_json(found)  # whether it can be looked through
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
+    return found
+
+
+def _class_names(features: Mapping[str, Any], columns: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the classes by column."""
+    try:
+        known = {column: _class_feature(feature) for column, feature in features.items()}
+        return {c: feature["names"] for c, feature in known.items() if feature and c in columns}
+    except (KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _holds_json(feature: Any) -> bool:
+    """Return whether a column holds objects that are written as JSON, or has them within."""
+    if isinstance(feature, dict):
+        return feature.get("_type") == "Json" or any(_holds_json(part) for part in feature.values())
+    return isinstance(feature, list) and any(map(_holds_json, feature))
+
+
+def _json_read(value: object, feature: Any) -> object:
+    """Return a value with what is written as JSON in it read."""
+    if not _holds_json(feature):
+        return value
+    if isinstance(feature, dict) and feature.get("_type") == "Json":
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            return value
+    if isinstance(value, list):
+        inner = feature[0] if isinstance(feature, list) else feature.get("feature")
+        return [_json_read(one, inner) for one in value]
+    if isinstance(value, dict) and isinstance(feature, dict):
+        return {name: _json_read(one, feature.get(name)) for name, one in value.items()}
+    return value
 
 
 def _class_feature(feature: Any) -> JsonObject | None:

@@ -32,7 +32,7 @@ from hftransfer.data.dialogues import COMPLETIONS, DIALOGUES, Dialogue, Turn, tu
 from hftransfer.data.reading import InputColumns
 from hftransfer.data.rows import Row
 from hftransfer.data.settings import DataSettings
-from hftransfer.data.sources import rows_from_python
+from hftransfer.data.sources import find_rows, rows_from_python
 from hftransfer.data.tables import read_table
 from hftransfer.metrics.generation import rouge_l, score_likelihood, score_texts
 from hftransfer.predictors.command_line import _Stream
@@ -369,6 +369,22 @@ def test_calls_of_tools_are_learned_as_the_chat_template_writes_them(form: str, 
         f"<s>tools\n{json.dumps([TOOL])}<end>\n<s>user\nq<end>\n<s>assistant\n{call}<end>\n"
         "<s>tool\nrain<end>\n<s>assistant\nRain.<end>\n"
     )
+
+
+def test_calls_in_tables_of_datasets_have_their_own_arguments(tmp_path: Path) -> None:
+    import datasets
+
+    tool = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
+    rows = [{"messages": [ASKED, called("openai", own)], "tools": [tool]} for own in ({"at": "Rome"}, {"when": 3})]
+    wanted = [row.content for row in read(rows)]
+    # Structs have the keys of all rows, and what is JSON is written as texts.
+    structs = datasets.Dataset.from_list(rows)
+    mixed = datasets.Dataset.from_list(rows, on_mixed_types="use_json")
+    for data in (structs, mixed):
+        assert [row.content for row in read(data)] == wanted
+        data.to_parquet(tmp_path / "rows.parquet")
+        found = find_rows(DataSettings(source=str(tmp_path / "rows.parquet")), Progress(None), DIALOGUES)
+        assert [row.content for row in found["all"]] == wanted
 
 
 def test_tools_are_part_of_the_prompt() -> None:
