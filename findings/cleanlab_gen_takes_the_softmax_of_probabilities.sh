@@ -7,7 +7,7 @@
 # softmax of them once more. After that all of 100 classes have nearly the same probability, and of all examples the
 # scores agree to three digits: half against half has 0.36984, and 0.6 with the rest spread over 99 classes 0.36980,
 # where by the formula they are 0.98 and 0.42. Who calls the least 5 % strange gets others: images torn between a few
-# like classes, and not those of no class. With two or three classes the order is mostly kept, and nothing is noticed.
+# like classes, and not those of no class. Nothing is said.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
